@@ -15,10 +15,11 @@ import numpy as np
 
 from ..running import problems
 from ..running.answer import Answer, Diagnosis
+from ..running.executed import is_exp
 from ..stage import Stage
 from . import left_out, matching, order
 from . import place as placing
-from .evidence import Evidence, is_exp
+from .evidence import Evidence
 from .scaling import diagnose_scaling
 from .trial import FITS, FITS_SHORT
 

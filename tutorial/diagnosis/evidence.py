@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..reference.mistake import Mistake
 from ..running import computed, precision, runner
 from ..running.answer import Answer
-from ..running.executed import executed
+from ..running.executed import executed, is_exp
 from ..running.replays import Replays
 from ..stage import Case, Stage
 from ..trace import blocks, divergence
@@ -455,10 +455,6 @@ def _divides(made: Any) -> bool:
 def breaks(numbers: NDArray[Any]) -> bool:
     """Whether there is a NaN or an infinity above all numbers."""
     return bool(np.isnan(numbers).any() or (numbers == np.inf).any())
-
-
-def is_exp(made: Any) -> bool:
-    return made.op == "activation" and "exp" in str(made.attrs.get("op", "exp"))
 
 
 def _error(answer: Answer) -> float:

@@ -15,15 +15,18 @@ import numpy as np
 from ..mistakes import known
 from ..reference import edits, slips, twins
 from ..reference.mistake import Mistake
+from ..running.executed import is_exp
 from ..trace import reads
 from .candidate import Candidate, Match, same_kind
-from .evidence import FAR_BELOW, Evidence, is_exp
+from .evidence import FAR_BELOW, Evidence
 from .recorded import Recorded
 from .trial import LANES, Misfit, Tiling, Trial, problem_of
 from .trial import trial as tried_on
 
 AS_GOOD = 0.05  # a share of what was recorded that is less by so little is as good
 _LEFT = re.compile(r"\bleft\(\"\w+\", None")  # what the head before left there
+BEGINS = 15  # to begin with a candidate takes as long as so many updates of a state
+RIGHT = 8  # so many times as seldom does a candidate fail where the kernel is right
 SAME_FIT = 3.0  # a misfit that many times the best one is no longer as good
 
 
@@ -180,9 +183,8 @@ class _Asked(NamedTuple):
 def _quickest_first(
     evidence: Evidence, first: Trial, others: Sequence[Trial], tiling: Tiling
 ) -> list[_Asked]:
-    """The trials with their tilings, those with the fewest tiles to compute first, as most
-    candidates fail on any of them, and rather on a wrong one. Those that decide nothing come
-    last."""
+    """The trials with their tilings, those that turn down the most candidates for their time first:
+    wrong ones nearly all, others a few. Those that decide nothing come last."""
     tried = [(first, tiling), *((trial, same_kind(trial, tiling)) for trial in others)]
     says_much, asked = first.says_much, []
     for trial, own in tried:
@@ -192,7 +194,8 @@ def _quickest_first(
         asked.append(_Asked(trial, own, decides and not may_differ, may_differ))
 
     def place(one: _Asked) -> tuple[bool, int]:
-        return one.may_differ, one.trial.work(one.tiling) * (1 if one.trial.shown(False) else 4)
+        time = BEGINS + one.trial.work(one.tiling)
+        return one.may_differ, time * (1 if one.trial.shown(False) else RIGHT)
 
     return sorted(asked, key=place)
 

@@ -12,10 +12,11 @@ from ..reference.attention import Attention, online_states
 from ..reference.text import apart
 from ..running import runner
 from ..running.answer import Answer, alike
+from ..running.executed import is_exp
 from ..trace import blocks
 from ..trace.divergence import Context
 from ..trace.states import NAMES
-from .evidence import FEW, Evidence, is_exp
+from .evidence import FEW, Evidence
 
 
 def in_the_output(

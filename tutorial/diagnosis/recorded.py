@@ -14,9 +14,10 @@ from nkisim.machine import narrow
 
 from ..mistakes.attention import ATTENTION
 from ..reference import edits, evaluation, twins
+from ..running.executed import is_exp
 from ..trace.states import named_state
 from .candidate import Match, same_kind
-from .evidence import Evidence, breaks, is_exp
+from .evidence import Evidence, breaks
 from .trial import Tiling, Trial
 
 TILE_ALONE = edits.ways(

@@ -3,6 +3,7 @@ that it may have had."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from ..reference import evaluation, splitting, twins
 from ..reference.attention import Attention
 from ..running import runner, tolerance
-from ..running.executed import executed
+from ..running.executed import executed, is_exp
 from ..running.runner import Result
 from ..stage import Case, Stage
 from ..trace import reads
@@ -179,6 +180,12 @@ class Trial:
         return max((shape[0] for shape in self._loaded), default=LANES)
 
     @property
+    def _in_lanes(self) -> bool:
+        """Whether it loads blocks with one on each partition."""
+        block = int(self.case.args["k_blocks"].shape[2])
+        return any(len(shape) == 3 and shape[0] != block for shape in self._loaded)
+
+    @property
     def _several_blocks(self) -> bool:
         """Whether it takes the keys of several blocks at a time: whether it loads so many, a key to
         a partition, or forms their scores in one matmul."""
@@ -188,8 +195,35 @@ class Trial:
         keys += [operand.shape[-1] for own in matmuls if own[0].shape[0] == d for operand in own]
         return any(n > block and n % block == 0 for n in keys)
 
+    @cached_property
+    def _weighed(self) -> list[set[int]]:
+        """How many keys an exp takes at a time, for each number of heads that its tile may have
+        rows for: those of a KV head, all of them, and one."""
+        sizes = {math.prod(made.dst[0].shape) for made in self.instructions if is_exp(made)}
+        heads = (self.problem.group, self.problem.heads_a_part, 1)
+        return [{size // rows for size in sizes} for rows in heads]
+
     def tilings(self) -> Iterator[Tiling]:
-        """What is worth trying, the most likely first."""
+        """What is worth trying, the most likely first: of what the loads leave open, not what needs
+        an exp of so many keys as there is none of."""
+        found = list(self._tilings())
+        told = not self.problem.splits and any(t.read or t.rule for t in found)
+        likely = [tiling for tiling in found if self._is_likely(tiling)] if told else []
+        yield from likely or found
+
+    def _is_likely(self, tiling: Tiling) -> bool:
+        given = self.names(tiling)
+        if given is None or tiling.read or (tiling == Tiling(rule=POSITIONS) and self._in_lanes):
+            return True
+        own = {len(keys) for keys in given["tiles"]}
+        if "k_blocks" in self.case.args:
+            return any(max(own) in weighed for weighed in self._weighed)
+        last = self.problem.n % max(own)
+        return len(given["tiles"]) > 1 and any(
+            own <= weighed and (last in own or last not in weighed) for weighed in self._weighed
+        )
+
+    def _tilings(self) -> Iterator[Tiling]:
         problem = self.problem
         shown = [w for w in widths(self.instructions, problem) if w <= problem.n]
         known = bool(self.instructions)
@@ -201,7 +235,7 @@ class Trial:
             return
         if "k_blocks" in self.case.args:  # its loads do not say which keys they bring
             block = int(self.case.args["k_blocks"].shape[2])
-            lanes = any(len(shape) == 3 and shape[0] != block for shape in self._loaded)
+            lanes = self._in_lanes
             if self._several_blocks and not lanes:  # else each partition has a block
                 yield Tiling(LANES)
             yield Tiling(rule=POSITIONS)
@@ -219,6 +253,8 @@ class Trial:
         done = {max(map(len, order))} if order else set()
         more = () if known else CHUNKS
         usual = [w for w in (*shown, *more) if w not in done and problem.n <= MOST_TILES * w]
+        if order:
+            usual.sort(key=lambda width: not any(width in seen for seen in self._weighed))
         for width in usual[: (1 if order else 2) if known else None]:
             yield Tiling(width)
         width = max(done, default=128)

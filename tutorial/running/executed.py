@@ -30,3 +30,8 @@ def executed(run: Any) -> list[Any]:
     every = recorded.instructions
     names = (record.signature.instruction.name for record in recorded.records())
     return [Executed(every, index, name) for index, name in enumerate(names)]
+
+
+def is_exp(made: Any) -> bool:
+    """Whether an instruction takes exp."""
+    return made.op == "activation" and "exp" in str(made.attrs.get("op", "exp"))
