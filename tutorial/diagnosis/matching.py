@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..mistakes import known
-from ..reference import edits, slips, twins
+from ..reference import edits, evaluation, slips, twins
 from ..reference.mistake import Mistake
 from ..running.executed import is_exp
 from ..trace import reads
@@ -212,8 +212,8 @@ def _fit(tried: Sequence[_Asked], candidate: Candidate) -> float | None:
     no_keys = "no keys" in candidate.mistake.flags
     if not any(one.trial.shown(no_keys) for one in tried):
         return None
-    for trial, tiling, decides, _ in tried:
-        # what other kernels were compared with is there already, and most candidates fail on any
+    # what other kernels were compared with is there already, and most candidates fail on any
+    for trial, tiling, decides, _ in tried if evaluation.is_known(candidate.text) else ():
         known = decides and trial.is_known(candidate.text, tiling, candidate.in_turn)
         if known and _misfit(trial, candidate, tiling) is None:
             return None

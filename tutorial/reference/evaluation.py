@@ -95,6 +95,7 @@ def _executed(text: str, given: Mapping[str, Any], ran: Ran, o: F32 | _Rows) -> 
 
 
 _ANSWERS: dict[tuple[str, bytes], Answered | None] = {}
+_TEXTS: set[str] = set()  # that have an answer
 MOST_ANSWERS = 32768  # of a kilobyte or two each
 
 
@@ -126,36 +127,47 @@ def answer(
             return found
     if len(_ANSWERS) >= MOST_ANSWERS:
         _ANSWERS.clear()
+        _TEXTS.clear()
     _ANSWERS[key] = found = _answered(text, given, wrong)
+    _TEXTS.add(text)
     return found
 
 
-def is_known(text: str, digest: bytes) -> bool:
-    """Whether `answer` has been asked for that before, and remembers it."""
-    return (text, digest) in _ANSWERS
+def is_known(text: str, digest: bytes | None = None) -> bool:
+    """Whether `answer` has been asked for that before, or for that text, and remembers it."""
+    return text in _TEXTS if digest is None else (text, digest) in _ANSWERS
 
 
 def _answered(text: str, given: Mapping[str, Any], wrong: Wrong) -> Answered | None:
     ran = Ran(np.full_like(given["o"], np.nan))
+    least = 0.0
 
-    def least() -> float:
-        return _least([state["l"] for _, state in ran.states if "l" in state])
+    def enough(new: NDArray[np.bool_]) -> bool:
+        nonlocal least
+        if not wrong(ran.o, new):
+            return False
+        least = _least(ran)
+        return least >= SMALLEST
 
-    rows = _Rows(ran.o, lambda new: wrong(ran.o, new) and least() >= SMALLEST)
+    rows = _Rows(ran.o, enough)
     once = text.count("o[b") == 1 and _ONCE in text
     try:
         done = _executed(text, given, ran, rows if once else ran.o)
     except _Stopped:
-        return Answered(ran.o, least(), rows.done)
+        return Answered(ran.o, least, rows.done)
     summed = (x for name in ("l", "acc", "total", "mixed") for x in ran.kept.get(name, []))
     finite = all(np.isfinite(x).all() for x in summed)
-    return Answered(ran.o, least(), finite=finite) if done else None
+    return Answered(ran.o, _least(ran), finite=finite) if done else None
 
 
-def _least(sums: Sequence[F32]) -> float:
-    """The smallest size of a number that is not 0."""
-    found = np.abs(np.concatenate([*map(np.ravel, sums), np.zeros(0, np.float32)]))
-    return float(found.min(initial=1.0, where=found > 0))
+def _least(ran: Ran) -> float:
+    """The smallest size of a sum that is not 0, and at most 1."""
+    least = 1.0
+    for _, state in ran.states:
+        if "l" in state:
+            sizes = np.abs(state["l"])
+            least = float(np.minimum.reduce(sizes, None, initial=least, where=sizes > 0))
+    return least
 
 
 def digest(given: Mapping[str, Any]) -> bytes:
