@@ -402,16 +402,27 @@ class Trial:
         return np.where(wrong, error.max(axis=1), np.inf)
 
     @cached_property
+    def _clear(self) -> int:
+        """The row whose numbers are furthest from the right ones."""
+        return int(np.argmax(np.where(np.isfinite(self._error), self._error, 0)))
+
+    @cached_property
     def _fits(self) -> float:
         return FITS if self.stage.tolerance is None else FITS_SHORT
 
     def _compare(self, o: F32, counted: NDArray[np.bool_], divided: bool = True) -> Misfit | None:
         """The misfit of the rows that are counted; None if one of them does not fit. `divided` says
         that a NaN of the twin's can only be 0 / 0."""
-        rows = counted.nonzero()[0]
-        own = o.reshape(self.got.shape)[rows]
-        got = self.got[rows]
         # most candidates fail here, and so it is short; what is not finite does not fail
+        made, clear = o.reshape(self.got.shape), self._clear
+        if counted[clear]:
+            row = made[clear]
+            far_off = np.abs(self.got[clear] - row).max()
+            if far_off > self._fits * np.abs(row).max() + 1e-30:
+                return None
+        rows = counted.nonzero()[0]
+        own = made[rows]
+        got = self.got[rows]
         far = np.maximum.reduce(np.abs(got - own), axis=1)
         size = np.maximum.reduce(np.abs(own), axis=1)
         if np.count_nonzero(far > self._fits * size + 1e-30):
