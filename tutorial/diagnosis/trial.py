@@ -208,13 +208,20 @@ class Trial:
         an exp of so many keys as there is none of."""
         found = list(self._tilings())
         told = not self.problem.splits and any(t.read or t.rule for t in found)
-        likely = [tiling for tiling in found if self._is_likely(tiling)] if told else []
-        yield from likely or found
+        likely = (tiling for tiling in found if told and self._is_likely(tiling))
+        first = next(likely, None)
+        if first is None:
+            yield from found
+        else:
+            yield first
+            yield from likely
 
     def _is_likely(self, tiling: Tiling) -> bool:
-        given = self.names(tiling)
-        if given is None or tiling.read or (tiling == Tiling(rule=POSITIONS) and self._in_lanes):
+        if tiling.read or (tiling == Tiling(rule=POSITIONS) and self._in_lanes):
             return True
+        given = self.names(tiling)
+        if given is None:
+            return False
         own = {len(keys) for keys in given["tiles"]}
         if "k_blocks" in self.case.args:
             return any(max(own) in weighed for weighed in self._weighed)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.tutorial.kernels import load, solution
+from tests.tutorial.kernels import load, solution, style
 from tutorial import get
 from tutorial.diagnosis import matching, trial
-from tutorial.diagnosis.trial import POSITIONS, Tiling, Trial
+from tutorial.diagnosis.trial import BLOCKS, POSITIONS, Tiling, Trial
 from tutorial.running.runner import Result
 
 
@@ -32,3 +32,22 @@ def test_that_heads_come_in_turn_is_known_without_a_look_at_an_instruction(numbe
     tried = trial.trial(lesson, load(number, solution(number), tmp_path), lesson.probes()[0])
     assert not matching._heads_at_once(tried)
     assert "instructions" not in vars(tried)
+
+
+def _tried(number, text, folder, family):
+    """The tilings of a kernel that are tried on an input."""
+    lesson = get(number)
+    case = next(case for case in lesson.probes() if case.family == family)
+    return list(trial.trial(lesson, load(number, text, folder), case).tilings())
+
+
+def test_tiles_are_tried_that_have_as_many_keys_as_an_exp(tmp_path):
+    blocks = _tried(8, style("stage8_a_block_at_a_time"), tmp_path, "probe: low")
+    assert blocks == [Tiling(rule=BLOCKS)]
+    # 300 keys in tiles of 128, 128 and 44: none is filled up, and no other widths
+    assert _tried(5, solution(5), tmp_path, "probe: softmax_scale = 0.25") == [Tiling(read=True)]
+
+
+def test_where_no_exp_has_as_many_keys_as_a_tile_all_tilings_are_tried(tmp_path, monkeypatch):
+    monkeypatch.setattr(trial, "is_exp", lambda made: False)
+    assert len(_tried(8, style("stage8_a_block_at_a_time"), tmp_path, "probe: low")) > 2
