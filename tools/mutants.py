@@ -176,7 +176,7 @@ def equivalents() -> dict[str, str]:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--stage", type=int, nargs="*", default=list(range(10)))
+    parser.add_argument("--stage", type=int, nargs="*", default=list(range(11)))
     parser.add_argument("--sample", type=int, default=0, help="so many of each stage; 0: all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
