@@ -39,7 +39,7 @@ def as_array(value: Any, name: str = "an input") -> Any:
 
 def input_tensor(program: Execution, name: str, value: Any, mutable: bool) -> Tensor:
     """An array, or a shape, as an HBM tensor called `name`."""
-    if value.dtype == np.bool_ or value.dtype in dtypes.SUPPORTED:
+    if value.dtype in dtypes.SUPPORTED + dtypes.PACKED:
         dtype = value.dtype
     else:
         hint = {"float64": "x.astype(np.float32)", "int64": "x.astype(np.int32)"}.get(

@@ -38,8 +38,8 @@ _BIAS = 127
 
 def scale_rows(t: Tensor, partitions: int, free: int, what: str, api: str) -> Tensor:
     """The rows of the scale tile `t` that belong to a packed data tile (partitions, free): a view
-    of (rows, free) for at most 32 partitions, else of (quadrants, 4, free). It is an operand of
-    QUANTIZE_MX and NC_MATMUL_MX.
+    of (rows, free) for at most 32 partitions, else of (quadrants, 4, free), where free may be
+    several axes. It is an operand of QUANTIZE_MX and NC_MATMUL_MX.
     """
     meta = t.meta
     if isinstance(t, IndexedTensor) or meta.space != SBUF:
@@ -62,7 +62,7 @@ def scale_rows(t: Tensor, partitions: int, free: int, what: str, api: str) -> Te
         )
     quadrants = -(-partitions // 32)
     least = partitions // 8 if quadrants == 1 else 32 * (quadrants - 1) + 4
-    if len(meta.shape) != 2 or meta.shape[1] != free or meta.partitions < least:
+    if meta.free != free or meta.partitions < least:
         broken(
             "shape-mismatch",
             f"{api}: {what} '{t.label}' does not hold the scales of ({partitions}, {free}) packed "
@@ -82,11 +82,12 @@ def scale_rows(t: Tensor, partitions: int, free: int, what: str, api: str) -> Te
             got=meta.describe(),
             limit="an offset of 0, 4, 8 or 12 within a quadrant of 32 partitions",
         )
-    row, column = meta.strides
+    row, *columns = meta.strides
     if quadrants == 1:
-        shape, strides, pdim = (least, free), (row, column), 0
+        shape, strides, pdim = (least, *meta.shape[1:]), (row, *columns), 0
     else:
-        shape, strides, pdim = (quadrants, 4, free), (32 * row, row, column), 1  # type: ignore[assignment]
+        shape = (quadrants, 4, *meta.shape[1:])
+        strides, pdim = (32 * row, row, *columns), 1
     return Tensor(
         t.buf,
         t.strided_view(t.off, shape, strides),
@@ -95,11 +96,11 @@ def scale_rows(t: Tensor, partitions: int, free: int, what: str, api: str) -> Te
     )
 
 
-def _scales(a: np.ndarray) -> np.ndarray:
+def _scales(a: np.ndarray, rows: int) -> np.ndarray:
     """Scales (rows, n) in float32; the byte of all ones is NaN."""
     if a.dtype != np.uint8:
-        return a.astype(np.float32).reshape(-1, a.shape[-1])
-    flat = a.reshape(-1, a.shape[-1]).astype(np.int32)
+        return a.astype(np.float32).reshape(rows, -1)
+    flat = a.reshape(rows, -1).astype(np.int32)
     return np.where(flat == 255, np.float32(np.nan), np.ldexp(np.float32(1), flat - _BIAS))
 
 
@@ -256,7 +257,7 @@ def _scaled(a: np.ndarray, dtype: np.dtype, scales: np.ndarray) -> np.ndarray:
     four rows of the contraction."""
     values = unpacked(a, dtype)
     found: np.ndarray = (
-        (values * np.repeat(_scales(scales), 8, axis=0)[..., None])
+        (values * np.repeat(_scales(scales, a.shape[0] // 8), 8, axis=0)[..., None])
         .transpose(0, 2, 1)
         .reshape(4 * a.shape[0], -1)
     )

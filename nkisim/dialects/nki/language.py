@@ -179,6 +179,7 @@ __all__ = sorted(
 )
 
 _GONE = {
+    "range": "use Python's range",
     "arange": "slice tensors with integers, slices and nl.ds, or build a pattern with .ap",
     "mgrid": "slice tensors with integers, slices and nl.ds, or build a pattern with .ap",
     "loop_reduce": "accumulate in a tile",

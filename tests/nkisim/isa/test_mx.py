@@ -6,11 +6,14 @@ import math
 
 import ml_dtypes
 import neuronxcc.nki.language as nl
+import nki
+import nki.isa
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import nkisim
 from nkisim.execution.execution import running
 from nkisim.isa.mx import NC_MATMUL_MX, QUANTIZE_MX, scale_rows
 from nkisim.machine import dtypes
@@ -117,6 +120,52 @@ def test_scales_of_several_tensors_share_a_tile_by_slices_as_2_32_corrects(start
     assert_same_bits(rows_of(scales, 128, start), (exponents + 127).astype(np.uint8))
     others = [r for r in range(128) if not start <= r % 32 < start + 4]
     assert (scales[others] == 0).all()
+
+
+@nki.jit
+def quantised_tiles(x):
+    """x (p, f, n, 4) as packed tiles (p, f, n) and their scales."""
+    p, f, n, _ = x.shape
+    tile = nki.language.load(x)
+    packed = nki.language.ndarray((p, f, n), np.dtype(PACKED["e4m3fn"][0]), nki.language.sbuf)
+    scales = nki.language.zeros((p, f, n), nki.language.uint8, nki.language.sbuf)
+    nki.isa.quantize_mx(packed, tile, scales)
+    data = nki.language.ndarray((p, f, n), packed.dtype, nki.language.shared_hbm)
+    rows = nki.language.ndarray((p, f, n), nki.language.uint8, nki.language.shared_hbm)
+    nki.isa.dma_copy(data, packed)
+    nki.isa.dma_copy(rows, scales)
+    return data, rows
+
+
+@nki.jit
+def multiplied_tiles(packed, scales):
+    """The sum over f of packed[:, f, :4].T @ packed[:, f], each with its scales."""
+    _, f, n = packed.shape
+    a, s = nki.language.load(packed), nki.language.load(scales)
+    dst = nki.language.ndarray((4, n), nki.language.float32, nki.language.psum)
+    for i in range(f):
+        tiles = a[:, i : i + 1, :4], a[:, i : i + 1, :], s[:, i : i + 1, :4], s[:, i : i + 1, :]
+        nki.isa.nc_matmul_mx(dst, *tiles)
+    out = nki.language.ndarray((4, n), nki.language.float32, nki.language.shared_hbm)
+    nki.language.store(out, nki.language.copy(dst))
+    return out
+
+
+def test_tiles_and_scales_of_several_free_axes_come_out_of_a_kernel_and_go_into_another(
+    monkeypatch,
+):
+    monkeypatch.setenv("NEURON_PLATFORM_TARGET_OVERRIDE", "trn3")
+    x = values((64, 2, 6, 4), BF16)
+    data, scales = quantised_tiles(x)
+    got = multiplied_tiles(data, scales)
+    np.testing.assert_array_equal(nkisim.lower(multiplied_tiles, data, scales)(data, scales), got)
+    want = np.zeros((4, 6))
+    for i in range(2):
+        elements, exponents = quantised(x[:, i].reshape(64, 24), "e4m3fn")
+        assert_same_bits(data[:, i].view(np.uint8).reshape(64, 6, 4), elements.view(np.uint8))
+        wide = elements.astype(np.float64) * np.exp2(np.repeat(exponents, 8, axis=0))[..., None]
+        want += np.einsum("kmq,knq->mn", wide[:, :4], wide)
+    np.testing.assert_allclose(got, want, rtol=1e-5)
 
 
 FP4 = [0, 0.5, 1, 1.5, 2, 3, 4, 6]
