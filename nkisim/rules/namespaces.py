@@ -3,6 +3,7 @@ nothing of the other."""
 
 from __future__ import annotations
 
+import contextlib
 import dis
 import weakref
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ _ROOM = {"nki": "nkisim.dialects.nki.", "neuronxcc.nki": "nkisim.dialects.neuron
 
 
 class _Use(NamedTuple):
-    """A global name that a function reads, and where."""
+    """A name from outside a function that it reads, and where."""
 
     name: str
     code: CodeType
@@ -29,13 +30,16 @@ _USES: weakref.WeakKeyDictionary[FunctionType, tuple[_Use, ...]] = weakref.WeakK
 
 
 def _uses(function: FunctionType) -> tuple[_Use, ...]:
-    """The global names that a function and those inside it read, each where it does so first."""
+    """The names from outside that a function and those inside it read, each where it does so
+    first."""
     known = _USES.get(function)
     if known is None:
         first: dict[str, _Use] = {}
         for code in _codes(function.__code__):
             for made in dis.get_instructions(code):
-                if made.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+                if made.opname in ("LOAD_GLOBAL", "LOAD_NAME") or (
+                    made.opname == "LOAD_DEREF" and made.argval in function.__code__.co_freevars
+                ):
                     first.setdefault(made.argval, _Use(made.argval, code, made.offset))
         known = _USES[function] = tuple(first.values())
     return known
@@ -46,6 +50,15 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
     for inner in code.co_consts:
         if isinstance(inner, CodeType):
             yield from _codes(inner)
+
+
+def _outside(function: FunctionType) -> dict[str, Any]:
+    """What the names that a function takes from the functions around it stand for."""
+    found: dict[str, Any] = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
+        with contextlib.suppress(ValueError):  # not assigned yet
+            found[name] = cell.cell_contents
+    return found
 
 
 def _belongs(value: Any, dialect: str) -> bool:
@@ -72,8 +85,9 @@ def check(function: Any, dialect: str) -> None:
         ):
             continue
         seen.add(id(of))
+        outside = _outside(of)
         for use in _uses(of):
-            value = of.__globals__.get(use.name)
+            value = outside.get(use.name, of.__globals__.get(use.name))
             if _belongs(value, _OTHER[dialect]):
                 _refuse(of, use, value, dialect)
             waiting.append(value)

@@ -70,6 +70,14 @@ class _Finder(ast.NodeVisitor):
             self._note(node, "is and is not", "Compare with == and !=.")
         self.generic_visit(node)
 
+    def visit_Dict(self, node: ast.Dict) -> None:
+        for key in node.keys:
+            if isinstance(key, (ast.Tuple, ast.Constant)) and not isinstance(
+                getattr(key, "value", None), str
+            ):
+                self._note(key, "a key that is not a string", "Use strings, or a list.")
+        self.generic_visit(node)
+
     def visit_With(self, node: ast.With) -> None:
         for item in node.items:
             called = (

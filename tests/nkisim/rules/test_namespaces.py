@@ -51,6 +51,18 @@ def has_a_function_inside(x):
     return stored(inner(nl.load(x)))
 
 
+def made_with_imports_of_its_own():
+    import neuronxcc.nki.language as own_nl
+
+    def kernel(x):
+        return stored(own_nl.load(x))  # breaks
+
+    return kernel
+
+
+made = made_with_imports_of_its_own()
+
+
 @pytest.mark.parametrize(
     ("kernel", "at", "name", "of"),
     [
@@ -59,6 +71,7 @@ def has_a_function_inside(x):
         (takes_an_old_data_type, None, "old_nl", "neuronxcc.nki.language"),
         (calls_a_helper, helper, "old_isa", "neuronxcc.nki.isa"),
         (has_a_function_inside, None, "old_isa", "neuronxcc.nki.isa"),
+        (made, None, "own_nl", "neuronxcc.nki.language"),
     ],
 )
 def test_a_kernel_of_nki_that_uses_the_old_package_is_refused_at_the_line(kernel, at, name, of):

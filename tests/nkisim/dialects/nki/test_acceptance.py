@@ -99,6 +99,13 @@ def identity(x, scale=None):
     return x
 
 
+@outside("a key that is not a string")
+def numbered(x):
+    sizes = {0: x.shape[0], "columns": x.shape[1]}
+    assert sizes[0]
+    return x
+
+
 @outside("try")
 def trying(x):
     try:
