@@ -303,7 +303,9 @@ class Call:
                 "GpSimdE cannot write to PSUM",
                 dst,
                 limit="sbuf",
-                remedy="Write to SBUF, or use nisa.vector_engine.",
+                remedy="Write to SBUF, or use nisa.vector_engine."
+                if hasattr(self.attrs, "engine")
+                else "Write to SBUF.",
             )
         if dst is None:
             return

@@ -283,6 +283,8 @@ def EXPONENTIAL(call: Call) -> Plan:
         _sum_fits(call, call.extra, partitions, cmd)
     shape = src.meta.shape
     call.result(shape, VECTOR)
+    if call.dst is not None and call.dst.dtype == np.uint32:
+        call.fail("dtype", f"'{call.dst.label}' is uint32", call.dst, limit="any other type")
     column = (partitions,) + (1,) * (len(shape) - 1)
     axes = tuple(range(1, len(shape)))
     rows = slice(src.meta.pstart, src.meta.pstart + partitions)

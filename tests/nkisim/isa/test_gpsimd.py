@@ -227,4 +227,5 @@ def test_gpsimd_does_not_write_psum():
         tile[...] = nisa.iota(nl.arange(8)[:, None] + nl.arange(16)[None, :], dtype=nl.float32)
         return tile
 
-    refused_on_tiles(body, ONE, rule="gpsimd-psum")
+    error = refused_on_tiles(body, ONE, rule="gpsimd-psum")
+    assert error.remedy == "Write to SBUF."  # no other engine has this instruction

@@ -215,6 +215,13 @@ def test_exponential_subtracts_the_maximum_and_sums_what_it_writes(p, n, dtype, 
     np.testing.assert_allclose(got[:, n], e.sum(axis=1) + (init[:, 0] if load else 0), rtol=1e-5)
 
 
+def test_exponential_does_not_write_32_bit_integers_without_a_sign():
+    def body(t):
+        instruct(EXPONENTIAL, "e", nl.ndarray((4, 8), dtype=nl.uint32), (t, Const(0.0)), (IDLE,))
+
+    refused_on_tiles(body, values((4, 8)), rule="dtype", target="trn3")
+
+
 def test_an_idle_exponential_leaves_the_registers_unknown_and_takes_no_reduce_res():
     x = values((4, 8))
 
