@@ -159,7 +159,7 @@ def _unpickle(cls: type, module: str, qualname: str) -> Any:
 
 
 def _is_mutable(annotation: Any) -> bool:
-    return "mutable_tensor" in str(getattr(annotation, "__name__", annotation))
+    return "mutable" in str(getattr(annotation, "__name__", annotation))
 
 
 _SIGNATURES: weakref.WeakKeyDictionary[Any, inspect.Signature] = weakref.WeakKeyDictionary()

@@ -12,8 +12,8 @@ from ...tensors.tensor import Tensor as _Tensor
 
 
 class _ShapedMeta(type):
-    def __getitem__(cls, shape: Any) -> type:
-        return cls
+    def __getitem__(cls, item: Any) -> type:
+        return mutable_tensor if item is mutable else cls
 
     def __instancecheck__(cls, value: Any) -> bool:
         return isinstance(value, _Tensor)
@@ -25,7 +25,8 @@ class tensor(metaclass=_ShapedMeta):
 
 
 class mutable_tensor(tensor):
-    """nt.mutable_tensor: a kernel parameter that the kernel may write, and then returns."""
+    """nt.mutable_tensor or nt.tensor[nt.mutable]: a kernel parameter that the kernel may write, and
+    then returns."""
 
 
 class _Mutable:

@@ -272,6 +272,18 @@ def increased(x: nt.mutable_tensor):
     return x
 
 
+@nki.jit
+def increased_too(x: nt.tensor[nt.mutable]):
+    nl.store(x, nl.load(x) + 1)
+    return x
+
+
+def test_a_parameter_is_mutable_by_the_annotation_of_a_tensor_too():
+    x = np.zeros((4, 4), np.float32)
+    increased_too(x)  # annotated by text, as this file puts annotations off
+    assert (x == 1).all() and nt.tensor[nt.mutable] is nt.mutable_tensor
+
+
 def test_arrays_of_other_libraries_are_taken_on_their_own_memory():
     x = np.zeros((4, 4), np.float32)
     assert isinstance(increased(Borrowed(x)), np.ndarray)
