@@ -305,7 +305,10 @@ def _write_reduction(
         kept = unknown.along(
             np.asarray(where.any(axis=tuple(range(1, where.ndim)), keepdims=True)), extra.shape
         )
-    if lost is not None:
+    to_extra = signature.plan.spread_to_extra
+    if lost is not None and to_extra is not None:
+        gone = to_extra(lost).reshape(extra.shape)
+    elif lost is not None:
         some, mixed = unknown.rows(lost, where, tuple(range(1, lost.ndim)))
         gone = unknown.along(some, extra.shape)
         if mixed and origin is None:

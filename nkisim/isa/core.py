@@ -65,6 +65,9 @@ class Plan:
     """Which elements of the result unknown elements of a source reach, where that is not element by
     element: (position of the source, its flags, all sources' arrays) -> booleans of the result's
     shape."""
+    spread_to_extra: Callable[[np.ndarray], np.ndarray] | None = None
+    """Which elements of `extra` unknown elements of the result go with, where that is not row by
+    row."""
     accumulates: bool = False
     """The first source is added to a destination whose elements explicit indices pick, perhaps one
     of them several times."""

@@ -177,7 +177,10 @@ def QUANTIZE_MX(call: Call) -> Plan:
         compute,
         shape,
         packed,
-        spread=lambda position, flags, arrays: flags.any(),
+        spread=lambda position, flags, arrays: np.repeat(
+            flags.reshape(partitions // 8, 8, free // 4, 4).any(axis=(1, 3)), 8, axis=0
+        ),
+        spread_to_extra=lambda flags: flags.reshape(partitions // 8, 8, free // 4)[:, 0],
         cost={"elements_per_cycle": 4},
     )
 

@@ -168,6 +168,38 @@ def test_tiles_and_scales_of_several_free_axes_come_out_of_a_kernel_and_go_into_
     np.testing.assert_allclose(got, want, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("rows", "known"), [(24, True), (16, True), (23, False)])
+def test_what_was_not_written_makes_its_own_groups_and_their_scales_unknown(
+    monkeypatch, rows, known
+):
+    monkeypatch.setenv("NEURON_PLATFORM_TARGET_OVERRIDE", "trn3")
+    x = values((32, 8), BF16)
+
+    @nki.jit
+    def kernel(x):
+        t = nki.language.ndarray((32, 8), nki.language.bfloat16, nki.language.sbuf)
+        nki.isa.dma_copy(t[:rows], x[:rows])
+        packed = nki.language.ndarray((32, 2), np.dtype(PACKED["e5m2"][0]), nki.language.sbuf)
+        scales = nki.language.ndarray((4, 2), nki.language.uint8, nki.language.sbuf)
+        nki.isa.quantize_mx(packed, t, scales)
+        full = -(-rows // 8)
+        data = nki.language.ndarray((8 * full, 2), packed.dtype, nki.language.shared_hbm)
+        out = nki.language.ndarray((full, 2), nki.language.uint8, nki.language.shared_hbm)
+        nki.isa.dma_copy(out, scales[:full])
+        nki.isa.dma_copy(data, packed[: 8 * full])
+        return data, out
+
+    if not known:
+        with pytest.raises(nkisim.KernelError) as caught:
+            kernel(x)
+        assert caught.value.rule == "uninitialized-read"
+        return
+    elements, exponents = quantised(x[:rows], "e5m2")
+    data, scales = kernel(x)
+    assert_same_bits(data.view(np.uint8).reshape(rows, 2, 4), elements.view(np.uint8))
+    assert_same_bits(scales, (exponents + 127).astype(np.uint8))
+
+
 FP4 = [0, 0.5, 1, 1.5, 2, 3, 4, 6]
 
 
