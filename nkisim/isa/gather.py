@@ -34,7 +34,7 @@ def in_sbuf(call: Call, operand: Tensor, what: str) -> None:
 
 def _inside(api: str, places: np.ndarray, elements: int) -> np.ndarray:
     """The places as integers, all of them within a partition of `elements`."""
-    wide = places.astype(np.int64)
+    wide = np.asarray(places).astype(np.int64)
     if wide.size and wide.max() >= elements:
         broken(
             "out-of-bounds",
@@ -125,7 +125,8 @@ def LOCAL_GATHER(call: Call) -> Plan:
     def take(x: np.ndarray, places: np.ndarray) -> np.ndarray:
         rows = x.reshape(partitions // CORE, CORE, -1)
         lists = (
-            places.reshape(partitions // CORE, CORE, -1)
+            np.asarray(places)
+            .reshape(partitions // CORE, CORE, -1)
             .transpose(0, 2, 1)
             .reshape(partitions // CORE, -1)[:, :count]
         )

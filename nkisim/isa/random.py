@@ -267,7 +267,10 @@ def SET_STATE(call: Call) -> Plan:
         state[rows] = words.reshape(-1, *state.shape[1:])
         return np.zeros((), dtype=np.uint32)
 
-    return Plan(engine, compute, (), stateful=True)
+    def spread(position: int, flags: np.ndarray, arrays: list[Any]) -> Any:
+        return flags.any()
+
+    return Plan(engine, compute, (), stateful=True, spread=spread)
 
 
 @instruction(

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import nkisim
+
 from ..helpers import (
     BF16,
     FLOATS,
@@ -50,6 +52,23 @@ def test_local_gather_reads_the_places_that_each_group_of_16_partitions_lists(
                 expected[row, j] = x[row, place : place + each]
     assert got.shape == ((p, m, 16, each) if count == 16 * m else (p, count, each))
     assert_same_bits(got.values.reshape(p, count, each), expected)
+
+
+@pytest.mark.parametrize("gather", [nisa.local_gather, nl.gather_flattened])
+def test_gathers_from_partly_written_tiles_run_on_shapes_alone(gather):
+    @nki.jit
+    def kernel(x, i):
+        t = nl.ndarray((16, 64), dtype=x.dtype, buffer=nl.sbuf)
+        t[:, 0:32] = nl.load(x)
+        found = gather(t, nl.load(i))
+        out = nl.ndarray(found.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+        nl.store(out, found)
+        return out
+
+    index = np.zeros((16, 4), np.uint16 if gather is nisa.local_gather else np.uint32)
+    with nkisim.record(values=False) as run:
+        kernel(values((16, 32)), index)
+    assert run.counts()["dma_copy"] == 3
 
 
 def test_local_gather_refuses_what_the_reference_does_not_allow():

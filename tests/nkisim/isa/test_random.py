@@ -201,6 +201,11 @@ def test_random_instructions_refuse_what_the_reference_does_not_allow():
     refused_on_tiles(set_state("vector"), words, rule="target", target="trn2")
     refused_on_tiles(set_state("vector"), words, rule="element-count", target="trn3")
     refused_on_tiles(set_state("gpsimd"), words.astype(np.int32), rule="dtype")
+    refused_on_tiles(
+        lambda t: set_state("gpsimd")(nl.ndarray((3, 6), dtype=nl.uint32, buffer=nl.sbuf)),
+        words,
+        rule="uninitialized-read",
+    )
 
 
 def test_a_seed_under_a_mask_that_keeps_nothing_is_not_set_and_any_probabilities_are_taken():
