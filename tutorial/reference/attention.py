@@ -35,7 +35,8 @@ class Attention:
 
     `block` is how many keys a block of a paged cache holds; 0 where the keys lie in a row. `table`
     (parts, most) says which block of the pool is block j of a sequence. `load` is how many keys
-    each load of a kernel brings, where its loads do not bring all keys; 0 otherwise.
+    each load of a kernel brings, where its loads do not bring all keys; 0 otherwise. `at_once` is
+    how many keys of a paged cache are in each tile of this order; 0 where that is not known.
     """
 
     q: NDArray[Any]
@@ -54,6 +55,7 @@ class Attention:
     block: int = 0
     table: NDArray[Any] | None = None
     load: int = 0
+    at_once: int = 0
 
     @property
     def n_q_heads(self) -> int:

@@ -33,12 +33,21 @@ class Picked(NamedTuple):
     read: NDArray[np.bool_]
 
 
-def order(run: Any, whole: Attention) -> tuple[Keys, int] | None:
-    """The keys that a kernel visits, first taken first, by the loads of a sequence that bring its
-    keys, or most of them; and where they do not bring all, how many keys a load has room for, else
-    0. None where no sequence's do, or the run did not keep what indices picked."""
+class Order(NamedTuple):
+    """The keys, first taken first; how many a load has room for, where the loads do not bring all,
+    else 0; and how many keys are taken at once, in this order."""
+
+    keys: Keys
+    load: int
+    at_once: int
+
+
+def orders(run: Any, whole: Attention) -> list[Order]:
+    """The orders in which a kernel may visit the keys, by the loads of a sequence that bring its
+    keys, or most of them: those of a load together, or some positions of every block after
+    others. None where no sequence's loads do, or the run did not keep what indices picked."""
     if whole.table is None or whole.lengths is None:
-        return None
+        return []
     loads = [made for made in _loads(run) if made.read.any()]
     for b in np.argsort(-np.asarray(whole.lengths), kind="stable"):
         length = int(whole.lengths[b])
@@ -46,11 +55,15 @@ def order(run: Any, whole: Attention) -> tuple[Keys, int] | None:
             own = [keys for made in loads if (keys := _keys(made, whole, int(b))) is not None]
             window = _most(own, length)
             if window is not None:
-                filled = _filled(window, whole)
                 brought = sum(int(((keys >= 0) & (keys < length)).sum()) for keys in window)
                 short = window[0].size if brought < length else 0
-                return None if filled is None else (filled, short)
-    return None
+                wide = max(keys.shape[1] if keys.ndim == 2 else 1 for keys in window)
+                lanes = window[0].size // wide
+                steps = [s for s in range(1, wide) if not wide % s]
+                ways = [(wide, False), *((s, back) for s in steps for back in (False, True))]
+                filled = [(_filled(window, whole, *way), lanes * way[0]) for way in ways]
+                return [Order(keys, short, size) for keys, size in filled if keys is not None]
+    return []
 
 
 def missed(run: Any, whole: Attention) -> tuple[int, int, int] | None:
@@ -142,10 +155,10 @@ def _turns(loads: Sequence[Keys]) -> int:
     return int((signs[1:] != signs[:-1]).sum())
 
 
-def _filled(loads: list[Keys], whole: Attention) -> Keys | None:
-    """The keys of these loads, and where rows were not read those that belong there; then those of
-    loads that read nothing, which come first where a kernel goes from the last block to the
-    first."""
+def _filled(loads: list[Keys], whole: Attention, at_once: int, back: bool) -> Keys | None:
+    """The keys of these loads, so many positions of every lane at once, the last first where it
+    goes `back`, and where rows were not read those that belong there; then those of loads that read
+    nothing, which come first where a kernel goes from the last block to the first."""
     assert whole.table is not None
     steps = _steps(loads)
     if steps is None:
@@ -153,9 +166,10 @@ def _filled(loads: list[Keys], whole: Attention) -> Keys | None:
     lanes = max(len(keys) for keys in loads)
     loads = [_as_long(keys, lanes) for keys in loads]  # the last may be shorter
     size, held = loads[0].size, whole.table.shape[1] * whole.block
-    # a lane may hold a block, of which so many positions are taken at a time; else keys follow
-    n = whole.n if steps[0] == whole.block else min(-(-held // size) * size, whole.n)
-    taken = np.concatenate([_extended(keys, steps).reshape(-1) for keys in loads])
+    if steps[0] == whole.block:  # a lane holds a block, of which a load may bring some positions
+        size = lanes * whole.block
+    n = min(-(-held // size) * size, whole.n)
+    taken = np.concatenate([_in_steps(_extended(keys, steps), at_once, back) for keys in loads])
     taken = taken[(taken >= 0) & (taken < n)]
     if len(np.unique(taken)) < len(taken):
         return None
@@ -164,6 +178,14 @@ def _filled(loads: list[Keys], whole: Attention) -> Keys | None:
         return np.concatenate([taken, rest])
     first = np.split(rest, range(len(rest) % size, len(rest), size))
     return np.concatenate([*first[::-1], taken]).astype(np.intp)
+
+
+def _in_steps(keys: Keys, at_once: int, back: bool) -> Keys:
+    """A load's keys in a row, so many positions of every lane after another."""
+    if keys.ndim != 2 or keys.shape[1] % at_once:
+        return keys.reshape(-1)
+    steps = keys.reshape(len(keys), -1, at_once).swapaxes(0, 1)
+    return steps[:: -1 if back else 1].reshape(-1)
 
 
 def _as_long(keys: Keys, lanes: int) -> Keys:

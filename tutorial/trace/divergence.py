@@ -106,22 +106,29 @@ def view(
 ) -> tuple[Attention, Observed | None]:
     """The one of several views of a problem (how its keys may be split) that a kernel's state fits,
     and the state. `made` gives the run's instructions, where somebody keeps them. The keys of that
-    view are in the order in which the kernel took them; where that is unknown there is no state."""
-    found: list[tuple[Attention, Observed | None]] = []
+    view are in the order in which the kernel took them; where that is unknown there is no state. Of
+    several orders of a paged cache that do not fit, the one whose tiles are as wide as what the
+    kernel takes at once and whose states are right for longest."""
+    found: list[tuple[tuple[bool, int, int], Attention, Observed | None]] = []
     orders = reads.as_read(run, whole, views)
     for own in orders:
         observed = None if own is None else observe(run, own, made)
+        wrong = None if own is None or observed is None else first(observed, own, states)
         if (
             own is not None
             and observed is not None
-            and first(observed, own, states) is None
+            and wrong is None
             and len(observed.heads) == own.n_q_heads
             # where the order is unknown, the last of several updates says nothing of the tiles
             and (orders[0] is not None or observed.updates == observed.tiles)
         ):
             return own, observed
-        found.append((views[0] if own is None else own, observed))
-    return found[0]
+        likely = (False, 0, 0)
+        if own is not None and observed is not None and own.at_once and wrong is not None:
+            place = ("m", "l", "|acc|").index(wrong.quantity)
+            likely = (observed.width % own.at_once == 0, wrong.tile, place)
+        found.append((likely, views[0] if own is None else own, observed))
+    return max(found, key=lambda item: item[0])[1:]
 
 
 def first(

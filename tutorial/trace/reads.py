@@ -127,12 +127,18 @@ def as_read(run: Any, whole: Attention, views: Sequence[Attention]) -> list[Atte
     if run is None:
         return list(views)
     if whole.block:
-        found = blocks.order(run, whole)
-        if found is None:
+        found = blocks.orders(run, whole)
+        if not found:
             return [None, whole]  # it read other blocks, or nobody kept which
-        taken, load = found
-        own = whole if np.array_equal(taken, np.arange(whole.n)) else _taken(whole, taken)
-        return [replace(own, load=load) if load else own]
+        straight = np.arange(whole.n)
+        return [
+            replace(
+                whole if np.array_equal(keys, straight) else _taken(whole, keys),
+                load=load,
+                at_once=at_once,
+            )
+            for keys, load, at_once in found
+        ]
     made = loads(run, _k_name(run, whole), whole.d, whole.n)
     if whole.splits:
         parts = dealt(made, whole.n)

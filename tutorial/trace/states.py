@@ -9,6 +9,7 @@ far as the kernel's own writes show.
 from __future__ import annotations
 
 import copy
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..reference.attention import Attention, online_states
 from .updates import (
+    LOW,
     Lifetime,
     align,
     as_often,
@@ -33,6 +35,7 @@ from .updates import (
 
 F64 = NDArray[np.float64]
 NAMES = ("m", "l", "acc")
+LN2 = math.log(2.0)
 _NUMBERED = re.compile(r"(m|l|acc)(?:[ _.\-]?\[?\d+\]?)+")
 
 
@@ -115,6 +118,9 @@ def observe(
     if "m" in found:
         starts = scalar_rows(found["m"])[1]
     width, unit, early = _tiling(series, attention, instructions)
+    zeros = not any(row.any() for row in series.get("m", ()))
+    if starts and zeros and min(starts) >= -10 * LOW:
+        unit = -1.0  # of scores that are all 0 only the start says that they are negated
     if attention.starts:  # a split with fewer tiles holds its last state on
         n_tiles = -(-attention.n // width)
         series = {
@@ -423,7 +429,8 @@ def _unit(rows: F64, attention: Attention, width: int) -> float | None:
     expected = online_states(attention, width)
     known = np.where(expected.known, expected.m, np.nan)[: rows.shape[1]]
     scaled = (attention.scale, abs(attention.scale)) if attention.scale else ()
-    units: tuple[float, ...] = (1.0, *scaled, -1.0)  # some kernels keep -m, to add it
+    # some kernels keep -m, to add it, or scores for powers of 2
+    units: tuple[float, ...] = (1.0, *scaled, -1.0, LN2, -LN2)
     for unit in units:
         heads = range(attention.n_q_heads)
         if all(close_each(rows * unit, known[:, h], 0).any() for h in heads):

@@ -25,7 +25,7 @@ from ..stage import Case
 from . import divergence, figure, reads
 from .rows import LOWEST, NAMING, Row, Table, Wrong
 from .scores import case_of
-from .states import Observed, named_state
+from .states import LN2, Observed, named_state
 from .stepper import Steps
 from .updates import LOW
 
@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 __all__ = ["Row", "Trace", "of_run", "rows_of", "trace"]
 BINS = 24  # bars of a tile's scores in a picture
 NO_KEYS = -math.inf
+OTHERWISE = (
+    "The output is right, but m, l and acc are not those of the keys in the order in which they "
+    "are loaded, so no state is shown: the kernel takes them in another order, or keeps m, l and "
+    "acc in another form."
+)
 
 
 class Trace(Table):
@@ -145,11 +150,13 @@ def of_run(lesson: stage.Stage, case: Case, run: Any, right: bool = False) -> Tr
         )
     if observed is None:
         return nothing(_no_names(run))
+    found = divergence.first(observed, attention, lesson.states)
+    if right and found is not None:
+        if found.quantity == "m" or observed.passes or observed.m is None:
+            return nothing(OTHERWISE)
+        found = None
     notes = _notes(observed, attention)
     rows = rows_of(observed, attention)
-    found = None
-    if not right:
-        found = divergence.first(observed, attention, lesson.states)
     wrong = None if found is None else Wrong(found.head, found.tile, found.quantity, found.expected)
     return Trace(
         lesson.title,
@@ -187,8 +194,9 @@ def _notes(observed: Observed, attention: Attention) -> list[str]:
     if absent:
         notes.append(f"({' and '.join(absent)}: not named, or not updated in place)")
     if observed.unit != 1.0:
-        of = "the scores, negated" if observed.unit == -1.0 else "the unscaled scores"
-        notes.append(f"(m is the max of {of})")
+        of = {-1.0: "scores, negated", LN2: "scores times log2(e)"}
+        of[-LN2] = f"{of[LN2]}, negated"
+        notes.append(f"(m is the max of the {of.get(observed.unit, 'unscaled scores')})")
     if len(observed.heads) < attention.n_q_heads:
         notes.append(f"({len(observed.heads)} rows of state for {attention.n_q_heads} query heads)")
     return notes

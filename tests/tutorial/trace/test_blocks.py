@@ -58,3 +58,34 @@ def test_a_kernel_that_skips_the_last_chunk_of_blocks_shows_the_chunks_that_it_t
     rows = trace(8, load(8, text, tmp_path), "ascending, 4700 keys").only([0]).rows
     assert [row.keys for row in rows] == ["0..2047", "2048..4095", "4096..4703"]
     assert (rows[1].m_new, rows[2].m_new) == (pytest.approx(rows[1].tile_max, rel=1e-6), None)
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["forwards", "backwards"])
+def test_positions_of_a_load_that_are_taken_one_after_another_are_shown_so(back, tmp_path):
+    text = style("stage8_positions_in_turn")
+    if back:
+        text = changed(text, ("in range(block)", "in reversed(range(block))"))
+    rows = trace(8, load(8, text, tmp_path), "ascending").only([0]).rows
+    keys = ["0,4..92", "1,5..93", "2,6..94", "3,7..95"]
+    assert [row.keys for row in rows] == (keys[::-1] if back else keys)
+    tops = [row.tile_max for row in rows]
+    assert [row.m_new for row in rows] == [max(tops[: i + 1]) for i in range(4)]
+
+
+def test_fewer_blocks_at_a_time_than_partitions_show_their_own_keys(tmp_path):
+    text = changed(
+        style("stage8_positions_in_turn"), ("most, 128)", "most, 64)"), ("min(128", "min(64")
+    )
+    rows = trace(8, load(8, text, tmp_path), "the second chunk dominates").only([0]).rows
+    assert [rows[i].keys for i in (0, 1, 4, 8)] == [
+        "0,4..252",
+        "1,5..253",
+        "256,260..508",
+        "512,516..528",
+    ]
+
+
+def test_a_mistake_is_placed_by_the_keys_that_an_update_took(tmp_path):
+    text = changed(style("stage8_positions_in_turn"), ("nl.multiply(l, alpha)", "l"))
+    wrong = trace(8, load(8, text, tmp_path), "ascending").wrong
+    assert (wrong.head, wrong.tile, wrong.quantity) == (0, 1, "l")

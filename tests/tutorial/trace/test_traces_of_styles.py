@@ -64,3 +64,48 @@ def test_a_division_in_the_place_of_l_and_acc_is_no_update(family, tmp_path):
     )
     own, usual = (load(9, kernel, tmp_path) for kernel in (text, solution(9)))
     assert str(trace(9, own, family)) == str(trace(9, usual, family))
+
+
+def _with_names(text, *states):
+    """A kernel whose state has names now."""
+    named = [
+        (f"{name} = {made})", f'{name} = {made}, name="{meant}")') for name, made, meant in states
+    ]
+    return changed(text, *named)
+
+
+def test_a_max_for_powers_of_two_says_so_and_gives_the_alpha_that_the_kernel_forms(tmp_path):
+    text = _with_names(
+        style("stage3_powers_of_two"),
+        ("run_max", "nl.full((1, 1), -1.0e38, dtype=nl.float32", "m"),
+        ("run_sum", "nl.zeros((1, 1), dtype=nl.float32", "l"),
+    )
+    made = trace(3, load(3, text, tmp_path), "ascending")
+    assert "(m is the max of the scores times log2(e))" in str(made)
+    first, second = made.rows[:2]
+    assert second.m_new == pytest.approx(second.tile_max, rel=1e-6)
+    assert second.alpha == pytest.approx(2 ** (first.m_new - second.m_new), rel=1e-3)
+
+
+def test_no_state_is_shown_where_the_sums_take_the_keys_in_another_order_than_the_max(tmp_path):
+    """The second pass works on kept scores: no load of K says in which order."""
+    text = changed(
+        style("stage2_kept_scores"),
+        ("for i in range(n // 128):  # sums", "for i in reversed(range(n // 128)):  # sums"),
+    )
+    made = trace(2, load(2, text, tmp_path), "random")
+    assert not made.rows
+    assert "in another order, or keeps m, l and acc in another form" in str(made)
+
+
+def test_a_negated_max_is_one_where_all_scores_are_0(tmp_path):
+    text = changed(
+        solution(3),
+        ("nl.full((1, 1), nl.fp32.min", "nl.full((1, 1), 3e38"),
+        ("(nl.maximum, qk, axis=1", "(nl.maximum, qk, axis=1, negate=True"),
+        ("tensor_tensor(m, m_tile, op=nl.maximum)", "tensor_tensor(m, m_tile, op=nl.minimum)"),
+        ("tensor_tensor(m, m_new, op=nl.subtract)", "tensor_tensor(m_new, m, op=nl.subtract)"),
+        ("op0=nl.subtract, operand0=m_new", "op0=nl.add, operand0=m_new"),
+    )
+    made = trace(3, load(3, text, tmp_path), "softmax_scale = 0")
+    assert made.rows[0].alpha == 0
