@@ -356,9 +356,15 @@ class Evidence:
             self._exps[i] = {
                 (made.line, made.dst[0].shape) for made in self.instructions(i) if is_exp(made)
             }
+        sizes: dict[int, int] = {}
+        for line, of in self._exps[i]:
+            sizes[line] = max(math.prod(of), sizes.get(line, 0))
+        # the only exp of a kernel gives p, or that of more elements; p may be a column of keys
         alone = len(self._exps[i]) == 1 and (made.line, shape) in self._exps[i]
-        # the only exp of a kernel gives p, which may be a column of keys
-        return math.prod(shape[1:]) == 1 and not alone
+        most = (
+            min(sizes.values(), default=0) < max(sizes.values(), default=0) == sizes.get(made.line)
+        )
+        return math.prod(shape[1:]) == 1 and not alone and not most
 
     def _m_shape(self, i: int) -> tuple[int, ...] | None:
         """The shape of the tensor that the kernel names m, if it does."""

@@ -18,6 +18,11 @@ from ..trace.divergence import Context
 from ..trace.states import NAMES
 from .evidence import FEW, Evidence
 
+NO_KEYS = (
+    "In the first wrong input only sequences without keys are wrong, whose output must be 0: acc "
+    "must start at 0, and every value of the padding must be 0 before p weighs it."
+)
+
 
 def in_the_output(
     answer: Answer, problem: Attention, off: NDArray[np.bool_]
@@ -142,7 +147,10 @@ def advice(evidence: Evidence, placed: bool) -> str:
         )
     if evidence.overflow is not None and evidence.is_plain(evidence.first):
         return f"{shape}. {_overflowed(*evidence.overflow)}"
-    observed = evidence.observed(evidence.first)
+    i = evidence.first
+    if not evidence.problems[i].row_lengths[evidence.off(i)].any():
+        return f"{shape}. {NO_KEYS}"
+    observed = evidence.observed(i)
     if observed is not None and all(x is not None for x in (observed.m, observed.l, observed.acc)):
         return f"{shape}. {_after_the_tiles(evidence)}"
     case = evidence.answers[evidence.first].result.case

@@ -370,8 +370,9 @@ of 2, and exp takes the scores as they are.
 alpha is exp of one max alone: it is exp(m_old - m_new), of their difference.
     alpha = exp({-m_new|m|m_new|-m})
 == max added in alpha
-alpha is exp(m_old + m_new): the new max must be subtracted, exp(m_old - m_new).
-    alpha = exp(m + m_new)
+alpha is exp of the sum of the two maxima, or of its negative: it is exp(m_old - m_new), of their
+difference.
+    alpha = exp({m + m_new|-m - m_new})
 == p and alpha with the tile's max
 p and alpha are formed with the tile's own max in place of m_new: p = exp(qk - m_new), and alpha =
 exp(m_old - m_new).
@@ -485,9 +486,10 @@ l sums the scores; it must sum their weights p = exp(qk - m).
     l = l + => l = l + where(padding, {0, qk|0, qk - m|qk, qk}).sum(axis=1, keepdims=True)
     l = l * alpha + where(padding, 0, qk - m_new).sum(axis=1, keepdims=True)
 == ones are not 1
-l sums the weights times a number: where p is multiplied with a column of ones, it must hold 1, and
-not the width of a tile.
+A sum is multiplied by another number as well: where a matmul with ones adds up p, or copies alpha
+to all partitions, the ones must be 1, and not a width or its inverse.
     l = l * alpha + {len(keys)|128|d|G|n|2} * p.sum(axis=1, keepdims=True)
+    acc = acc * alpha {*|/} {d|128|G} + p @ v_tile.T
 == l sums squares
 l sums the squares of the weights; it must sum the weights p themselves.
     l = l{ * alpha|} + square(p).sum(axis=1, keepdims=True)
@@ -622,6 +624,7 @@ V is a key off: the values that p weighs must be those of p's own keys.
 V is read at another tile's keys than K: both must be loaded at the same keys.
     v_tile = v[b, h][:, tiles[{t - 1|max(t - 1, 0)|min(t + 1, len(tiles) - 1)|(t + 1) % len(tiles)
         |-1 - t|-1}]]
+    v_tile = v[b, h][:, (keys {+|-} 128) % n]
     k_tile = k[b, h][:, tiles[{max(t - 1, 0)|min(t + 1, len(tiles) - 1)|-1 - t|-1}]]
 == scores of earlier tiles added
 The scores of earlier tiles are still in qk: a PSUM tile that is made outside the loop adds up, so

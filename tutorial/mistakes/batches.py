@@ -21,6 +21,10 @@ V's padding is overwritten with another number than 0: a sequence of length 0 ge
 Only a part of V's padding is cleaned: all d rows must become 0 there, and in every tile.
     v_tile = where => v_tile = where(padding * {(t == len(tiles) - 1)|(t == 0)|(arange(d) < G)[:,
         None]}, 0, v_tile)
+== V's mask along d
+V's mask lies along d: where V is (keys, d), the mask of the keys is a column, one number for each
+partition, and not a row that is the same on all of them.
+    v_tile = where => v_tile = where(keys[0] + arange(d)[:, None] >= lengths[b], 0, v_tile)
 == V's positions restart in every tile [no keys]
 V is cleaned by positions that start from 0 in every tile: the first key of tile i has position i
 times the tile's width.
@@ -52,6 +56,11 @@ they must become the lowest number (nl.fp32.min) before the max is taken.
     p = exp(qk - m_new) => p = exp(where(padding, 0, qk) - m_new) {|& v_tile = where => pass}
     p = exp(qk - m) => p = exp(where(padding, 0, qk) - m) {|& v_tile = where => pass}
     m_tile = where(padding, 0, qk).max(axis=1, keepdims=True) <V>
+== padding raised
+The padding's scores are raised and not lowered: what lies past the length must get the lowest
+number (nl.fp32.min).
+    qk = where => qk = where(padding, {1e30|-FILL}, qk) <V>
+    qk = where => qk = qk + where(padding, 1e30, 0) <V>
 == fills exchanged
 The two fills are exchanged: the scores of the padding must become the lowest number (nl.fp32.min),
 and its values 0.
@@ -125,6 +134,10 @@ Only the last tile is masked: a sequence may end in any tile.
 == mask in the first tile only
 Only the first tile is masked: a sequence may end in any tile.
     padding = (keys >= lengths[b]) * (t == 0) <R>
+== mask for some heads only [heads]
+The scores of some heads are masked, those of others are not: a sequence has the same keys for all
+of its heads.
+    qk = where => qk = where(padding * {(h == 0)|(arange(G)[:, None] == 0)}, LOWEST, qk) <V>
 == whole tiles masked
 A tile counts as a whole or not at all: in the tile in which a sequence ends, the keys from the
 length on must be masked too.

@@ -82,6 +82,11 @@ G - 1, with G = Hq // Hkv = {G}.
 One max is shared by all rows of the tile, the {G} query heads of a group: each needs its own m,
 or the rows with smaller scores underflow.
     m_tile = full((G, 1), qk.max())
+== one max for all heads [heads, recorded]
+One max is shared by all query heads, those of other groups too: each needs its own m, or the heads
+with smaller scores underflow.
+    m_tile = full((G, 1), max([where(keys >= lengths[b], LOWEST, scale * (q[b, i * G : (i + 1) * G]
+        @ k[b, i][:, keys])).max() for i in range(Hkv)]))
 == m shared [heads, in turn, as one max for all rows]
 m is shared by the heads of a group: each of its {G} query heads needs its own m.
     m_new = broadcast_to(maximum(m, m_tile)[{:1|-1:}], (G, 1))
@@ -185,7 +190,7 @@ row.
         "l": 'l = zeros => l = left("l", None, zeros((G, 1))) if h else zeros((G, 1))',
         "acc": 'acc = zeros => acc = left("acc", None, zeros((G, d))) if h else zeros((G, d))',
         "first": "{b, h - h % (per // G), 0|b, 0, 0"
-        "|b, h - (h % (per // G if per > G else Hkv) > 0), 0}",
+        "|b, h - (h % (per // G if per > G else Hkv) > 0), 0|b, (h + 1) % Hkv, 0}",
         "group": "(b, h - h % (per // G), i)",
         "shared": "{(0, 0, 0)|(b, 0, 0)|(0, h, 0)}",
         "wrong": "{-1 - h|(h + 1) % Hkv|max(h - 1, 0)|min(h + 1, Hkv - 1)|h % 2|h // 2}",

@@ -101,6 +101,16 @@ of the pool.
 Only the first chunk of the table's entries is read: a longer row needs another chunk of blocks.
     for t, keys => for t, keys in enumerate([x for x in tiles if x[0] < {128 * block|(tiles[0].max()
         // block + 1) * block}]):
+== last chunk begins too early
+The last chunk of a row of the table begins before its place: chunk c begins at entry 128 c, also
+where it has fewer entries than 128.
+    for t, keys => for t, keys in enumerate([x - c * (128 - min(128, e - 128 * c)) * block for e in
+        [tiles[-1].max() // block + 1] for x in tiles for c in [x.min() // block // 128]]):
+== chunks of blocks overlap [long]
+A chunk of blocks begins before the one before it ends, so that keys count twice: the loop over the
+entries goes on by as many as a chunk has.
+    for t, keys => for t, keys in enumerate([i + arange(min(128 * block, n - i)) for i in range(0,
+        n, {64|32} * block)]):
 == last blocks skipped [long]
 The last blocks of a row of the table are skipped, where they do not fill a chunk of blocks or a
 tile: the number of chunks is rounded up, and the last one may be smaller.

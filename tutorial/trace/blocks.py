@@ -54,6 +54,8 @@ def orders(run: Any, whole: Attention) -> list[Order]:
         if length:
             own = [keys for made in loads if (keys := _keys(made, whole, int(b))) is not None]
             window = _most(own, length)
+            if window is not None and _overlap(own, window, length):
+                return []
             if window is not None:
                 brought = sum(int(((keys >= 0) & (keys < length)).sum()) for keys in window)
                 short = window[0].size if brought < length else 0
@@ -147,6 +149,13 @@ def _most(own: Sequence[Keys], length: int) -> list[Keys] | None:
             break  # later stretches are parts of this one, or it cannot be better
     most, _, start, end = min(found, default=(0, 0, 0, 0))
     return list(own[start:end]) if -most > length // 2 else None
+
+
+def _overlap(own: Sequence[Keys], window: Sequence[Keys], length: int) -> bool:
+    """Whether a load brings keys that those of the window brought, and others besides."""
+    parts = [{key for key in keys.ravel().tolist() if 0 <= key < length} for keys in own]
+    seen = {key for keys in window for key in keys.ravel().tolist()}
+    return any(keys & seen and keys - seen for keys in parts)
 
 
 def _turns(loads: Sequence[Keys]) -> int:
