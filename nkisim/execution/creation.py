@@ -78,7 +78,10 @@ def viewed(whole: Meta, view: Meta, offset: int) -> Meta:
         return meta_of(HBM, view.shape, view.strides, view.dtype)
     row = whole.strides[whole.pdim] * whole.itemsize  # bytes of one partition of one block
     axis = view.pdim
-    if not view.shape or axis > whole.pdim or axis >= len(view.shape):
+    apart = 0  # partitions from the first quadrant of a view to its last
+    if (axis, whole.pdim) == (1, 0) and len(view.shape) > 1 and view.strides[0] * item == 32 * row:
+        apart = 32 * (view.shape[0] - 1)  # as the scales of micro-scaled tiles lie
+    elif not view.shape or axis > whole.pdim or axis >= len(view.shape):
         broken(
             "partition-axis",
             f"a view has its partition axis at {axis}",
@@ -89,7 +92,9 @@ def viewed(whole: Meta, view: Meta, offset: int) -> Meta:
     first = offset * item // row % rows
     block = row * rows
     steps = [(n, s * item) for n, s in zip(view.shape, view.strides)]
-    if (count > 1 and steps[axis][1] != row) or any(n > 1 and s % block for n, s in steps[:axis]):
+    if (count > 1 and steps[axis][1] != row) or (
+        not apart and any(n > 1 and s % block for n, s in steps[:axis])
+    ):
         broken(
             "partition-stride",
             "a view does not walk the partitions one by one",
@@ -99,7 +104,7 @@ def viewed(whole: Meta, view: Meta, offset: int) -> Meta:
     free = [(n - 1) * s for n, s in steps[axis + 1 :]]
     begin = offset * item % row
     inside = begin + sum(s for s in free if s > 0) + item
-    if first + count > rows or inside > row or begin + sum(s for s in free if s < 0) < 0:
+    if first + apart + count > rows or inside > row or begin + sum(s for s in free if s < 0) < 0:
         broken(
             "out-of-bounds",
             "a view runs on beyond its partitions",

@@ -96,6 +96,16 @@ def scale_rows(t: Tensor, partitions: int, free: int, what: str, api: str) -> Te
     )
 
 
+def _scales_fit(call: Call, t: Tensor, rows: int, columns: int) -> None:
+    """`t` holds a scale for each group of a packed tile, wherever a program has it from."""
+    call.memory_of(t, (SBUF,), "scales")
+    call.one_of(t, "scales", SCALES)
+    if t.meta.size != rows * columns:
+        call.fail(
+            "shape-mismatch", f"'{t.label}' holds {t.meta.size} scales", t, limit=rows * columns
+        )
+
+
 def _scales(a: np.ndarray, rows: int) -> np.ndarray:
     """Scales (rows, n) in float32; the byte of all ones is NaN."""
     if a.dtype != np.uint8:
@@ -154,6 +164,7 @@ def QUANTIZE_MX(call: Call) -> Plan:
         )
     shape = (partitions, free // 4)
     call.result(shape, VECTOR)
+    _scales_fit(call, scales, partitions // 8, free // 4)
     packed = dst.dtype
     element, largest = _ELEMENTS[packed], _LARGEST[packed]
 
@@ -299,6 +310,8 @@ def NC_MATMUL_MX(call: Call) -> Plan:
     _sizes_go_together(call, stationary, moving)
     _into_psum(call, width)
     _row_tiling(call, rows)
+    for t, count in zip(call.srcs[2:4], (columns, width)):
+        _scales_fit(call, t, rows // 8, count)
     shape = (columns,) + moving.meta.shape[1:]
     call.result(shape, TENSOR)
 

@@ -152,13 +152,20 @@ def multiplied_tiles(packed, scales):
 
 
 def test_tiles_and_scales_of_several_free_axes_come_out_of_a_kernel_and_go_into_another(
-    monkeypatch,
+    monkeypatch, tmp_path
 ):
     monkeypatch.setenv("NEURON_PLATFORM_TARGET_OVERRIDE", "trn3")
     x = values((64, 2, 6, 4), BF16)
     data, scales = quantised_tiles(x)
     got = multiplied_tiles(data, scales)
     np.testing.assert_array_equal(nkisim.lower(multiplied_tiles, data, scales)(data, scales), got)
+    for kernel, arrays, want in (
+        (quantised_tiles, (x,), data),
+        (multiplied_tiles, (data, scales), got),
+    ):
+        nkisim.lower(kernel, *arrays).save(tmp_path / "saved.nki.json")
+        again = nkisim.load(tmp_path / "saved.nki.json")(*arrays)
+        assert_same_bits(again[0] if isinstance(again, tuple) else again, want)
     want = np.zeros((4, 6))
     for i in range(2):
         elements, exponents = quantised(x[:, i].reshape(64, 24), "e4m3fn")
