@@ -33,7 +33,7 @@ _BEHIND: dict[str, str] = {
         dimension-limit rank rank-limit memory matmul-destination matmul-bank two-psum-inputs
         gpsimd-psum start-partition sbuf-capacity psum-capacity target dtype engine
         partition-stride allocated-place address-overlap psum-address core-race psum-accumulate
-        target-default nl-divide nl-modulo
+        target-default nl-divide nl-modulo tensor-indirection
         """,
     # what the compiler takes, though a device could do more
     COMPILER: """

@@ -82,6 +82,11 @@ _nki(
     "nl6 NkiTensor.select, vector_select, ap",
 )
 _nki(
+    "tensor-indirection",
+    "elements picked by indirect go into the operands that document it",
+    "isa6, Tensor indirection; notes 2.31",
+)
+_nki(
     "view-shape",
     "a view names the elements that the tensor has, as its layout allows",
     "nl6 NkiTensor",

@@ -66,6 +66,13 @@ def tensor_copy(
     wanted = engine_name(engine, api, "vector", "scalar", "gpsimd")
     if wanted == "scalar":
         needs_trn2(f"{api} on ScalarE")
+    if wanted == "gpsimd" and any(getattr(x, "tensor_index", None) for x in (dst, src)):
+        broken(
+            "tensor-indirection",
+            f"{api}: GpSimdE does not copy elements picked by indirect",
+            got="engine=nisa.engine.gpsimd",
+            limit="nisa.engine.vector, nisa.engine.scalar",
+        )
     return run(TENSOR_COPY, api, into, (t,), (wanted,))
 
 

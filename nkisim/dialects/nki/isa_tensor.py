@@ -111,6 +111,7 @@ def nc_matmul(
             return DONE
     into = destination(dst, api, group=32)
     a, b = tile(stationary, api, "stationary", group=32), tile(moving, api, "moving", group=32)
+    _picked(dst, stationary, moving, is_transpose, tile_position, api)
     double = False
     if perf_mode is not _PLAIN_MODE:
         mode = option(perf_mode, matmul_perf_mode, api, "perf_mode")
@@ -138,6 +139,27 @@ def nc_matmul(
     if key:
         remember(key, NC_MATMUL, attrs, into.meta, None, (a, b))
     return out
+
+
+def _picked(
+    dst: Any, stationary: Any, moving: Any, is_transpose: Any, tile_position: Any, api: str
+) -> None:
+    """Elements picked by indirect are 8 or 16 bits wide, and go with the whole array."""
+    picked = [t for t in (dst, stationary, moving) if getattr(t, "tensor_index", None) is not None]
+    if not picked:
+        return
+    wide = [t for t in picked if t is not dst and t.dtype.itemsize > 2]
+    elsewhere = tile_position not in (None, (), [], (0, 0), [0, 0])
+    if wide or elsewhere or (is_transpose and any(t is moving for t in picked)):
+        of = (wide or picked)[0]
+        broken(
+            "tensor-indirection",
+            f"{api}: '{of.label}' is picked by indirect",
+            tensor=of.label,
+            got=f"{of.meta.describe()}, tile_position={tile_position}, is_transpose={is_transpose}",
+            limit="operands of 8 or 16 bits, the PE tile at (0, 0), no transposed moving operand",
+            remedy="Pick the elements first: nisa.tensor_copy(dst, t.indirect(index)).",
+        )
 
 
 def nc_transpose(

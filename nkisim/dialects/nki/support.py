@@ -40,12 +40,39 @@ def as_tensor(x: Any, api: str, what: str = "operand") -> Tensor:
     raise AssertionError
 
 
+_PICKS = {
+    "activate2": ("dst", "data"),
+    "activation": ("dst", "data"),
+    "activation_reduce": ("dst", "data"),
+    "exponential": ("dst", "src"),
+    "nc_matmul": ("dst", "stationary", "moving"),
+    "nc_matmul_mx": ("dst",),  # its other operands come in pairs, which are not simulated
+    "tensor_copy": ("dst", "src"),
+    "tensor_copy_predicated": ("dst", "predicate"),
+    "tensor_reduce": ("dst", "data"),
+    "tensor_scalar": ("dst", "data"),
+    "tensor_scalar_cumulative": ("dst", "src"),
+    "tensor_scalar_reduce": ("dst", "data"),
+    "tensor_tensor": ("dst", "data1"),
+}
+"""Which operands of which instructions of nisa may be picked by NkiTensor.indirect."""
+
+
 def tile(x: Any, api: str, what: str = "operand", *, skip: bool = False, group: int = 16) -> Tensor:
     """`x` as the instruction sees it: run-time indices are read now. `group`: partitions a list of
     offsets serves."""
     if type(x) is not NkiTensor:
         return as_tensor(x, api, what)
     if x.tensor_index is not None:
+        if what not in _PICKS.get(api.removeprefix("nisa."), ()):
+            broken(
+                "tensor-indirection",
+                f"{api} does not take elements picked by indirect as {what}",
+                tensor=x.label,
+                got=f"{x.label}.indirect(...)",
+                limit=", ".join(f"nisa.{f} ({', '.join(o)})" for f, o in _PICKS.items()),
+                remedy="Pick them first: nisa.tensor_copy(dst, t.indirect(index)).",
+            )
         of, index = x.tensor_index
         return runtime.scattered(of, index, group, x.shape[1], api)
     if x.runtime is not None:

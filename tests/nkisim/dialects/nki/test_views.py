@@ -283,6 +283,24 @@ def test_columns_are_picked_by_a_snake_of_offsets_on_trn3():
         np.testing.assert_array_equal(got[first : first + 16], x[first : first + 16][:, order])
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda d, t, p: nisa.tensor_tensor(d, t, p, nl.add),
+        lambda d, t, p: nisa.reciprocal(d, p),
+        lambda d, t, p: nisa.tensor_copy(d, p, engine=nisa.engine.gpsimd),
+        lambda d, t, p: nisa.nc_matmul(d, t, p),
+    ],
+)
+def test_picked_columns_go_into_the_operands_that_document_it(use):
+    def body(t, idx):
+        d = nl.ndarray((32, 32), dtype=nl.float32, buffer=nl.sbuf)
+        use(d, t, t.indirect(idx))
+
+    index = np.zeros((32, 2), np.uint32)
+    refused(body, values(32, 32), index, rule="tensor-indirection", target="trn3")
+
+
 REFUSED = {
     "slice backwards": (lambda t: t.slice(1, 3, 1), "out-of-bounds"),
     "slice too far": (lambda t: t.slice(1, 0, 5), "out-of-bounds"),
