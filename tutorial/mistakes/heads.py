@@ -121,12 +121,14 @@ acc is shared by the heads of a group: each of its {G} query heads needs its own
 == l of another head [heads, in turn]
 A head is divided by another head's l, or goes on from it: every query head has its own.
     ls[y] = ls[<first>] * fade + w.sum(axis=1, keepdims=True)
+    ls[y] = ls[b, (h + 1) % Hkv, 0] * fade + w.sum(axis=1, keepdims=True)
     L = stack => L = ls[<another>]
     o[b => o[b, h * G : (h + 1) * G] = acc / {l[0]|l[-1]|l[::-1]|roll(l, 1, 0)|roll(l, -1, 0)}
     o[b => first = first if h else l; o[b, h * G : (h + 1) * G] = acc / first
 == acc of another head [heads, in turn]
 A head's output is made from another head's acc, or goes on from it: every query head has its own.
     accs[z] = accs[<first>] * fade + w @ values.T
+    accs[z] = accs[b, (h + 1) % Hkv, 0] * fade + w @ values.T
     A = stack => A = accs[<another>]
     o[b => o[b, h * G : (h + 1) * G] = {acc[::-1]|roll(acc, 1, axis=0)|roll(acc, -1, axis=0)} / l
     o[b => first = first if h else acc; o[b, h * G : (h + 1) * G] = first / l
@@ -190,7 +192,7 @@ row.
         "l": 'l = zeros => l = left("l", None, zeros((G, 1))) if h else zeros((G, 1))',
         "acc": 'acc = zeros => acc = left("acc", None, zeros((G, d))) if h else zeros((G, d))',
         "first": "{b, h - h % (per // G), 0|b, 0, 0"
-        "|b, h - (h % (per // G if per > G else Hkv) > 0), 0|b, (h + 1) % Hkv, 0}",
+        "|b, h - (h % (per // G if per > G else Hkv) > 0), 0}",
         "group": "(b, h - h % (per // G), i)",
         "shared": "{(0, 0, 0)|(b, 0, 0)|(0, h, 0)}",
         "wrong": "{-1 - h|(h + 1) % Hkv|max(h - 1, 0)|min(h + 1, Hkv - 1)|h % 2|h // 2}",

@@ -95,6 +95,21 @@ def test_no_state_is_shown_where_the_sums_take_the_keys_in_another_order_than_th
     )
     made = trace(2, load(2, text, tmp_path), "random")
     assert not made.rows
+    assert "in a way that does not tell which keys each update saw" in str(made)
+
+
+def test_no_state_is_shown_where_the_max_is_kept_in_a_form_that_is_not_known(tmp_path):
+    """The weights are powers of 10 here, and so m is the max of the scores times log10(e)."""
+    text = changed(
+        _with_names(
+            style("stage3_powers_of_two"),
+            ("run_max", "nl.full((1, 1), -1.0e38, dtype=nl.float32", "m"),
+        ),
+        ("LOG2E = 1.4426950408889634", "LOG2E = 0.4342944819032518"),
+        ("LN2 = 0.6931471805599453", "LN2 = 2.302585092994046"),
+    )
+    made = trace(3, load(3, text, tmp_path), "ascending")
+    assert not made.rows
     assert "in another order, or keeps m, l and acc in another form" in str(made)
 
 
