@@ -1,8 +1,9 @@
 """seccomp: a Linux process gives up system calls, without any special rights.
 
-A child needs no socket, and no look into another process. Where bubblewrap is missing, this takes
-the whole network from it, of which Landlock takes TCP alone. Numbers: the kernel's
-`include/uapi/linux/{seccomp,filter,audit}.h` and its tables of system calls.
+A child needs no socket, no look into another process, and no memory, message or key that outlives
+it. Where bubblewrap is missing, this takes the whole network from it, of which Landlock takes TCP
+alone. Numbers: the kernel's `include/uapi/linux/{seccomp,filter,audit}.h` and its tables of system
+calls.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from . import landlock
 
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _REFUSED = {
-    # socket, ptrace, process_vm_readv, process_vm_writev, io_uring_setup (which makes sockets too)
-    "x86_64": (41, 101, 310, 311, 425),
-    "aarch64": (198, 117, 270, 271, 425),
+    # socket, ptrace, process_vm_readv, process_vm_writev, io_uring_setup (which makes sockets too);
+    # what outlives a process: shmget, semget, msgget, mq_open, add_key, request_key, keyctl
+    "x86_64": (41, 101, 310, 311, 425, 29, 64, 68, 240, 248, 249, 250),
+    "aarch64": (198, 117, 270, 271, 425, 194, 190, 186, 180, 217, 218, 219),
 }
 _X32 = 0x40000000  # from here on the numbers of another interface to the same kernel
 _LOAD, _EQUAL, _FROM, _RETURN = 0x20, 0x15, 0x35, 0x06
@@ -38,8 +40,8 @@ def here() -> bool:
 
 
 def confine() -> bool:
-    """Take sockets and the memory of other processes from this process, for good. False where that
-    cannot be done."""
+    """Take sockets, the memory of other processes, and what would outlive it from this process, for
+    good. False where that cannot be done."""
     if not here():
         return False
     landlock.no_new_privileges()

@@ -57,6 +57,20 @@ def test_seccomp_takes_every_socket_and_leaves_pairs(tmp_path):
     assert tried(tmp_path, "assert seccomp.confine()") == [False, False, True, True, False]
 
 
+@pytest.mark.skipif(not seccomp.here(), reason="the kernel has no filters of system calls")
+def test_seccomp_takes_the_memory_and_the_messages_that_outlive_a_process():
+    code = """
+import ctypes
+from tutorial.classroom import seccomp
+assert seccomp.confine()
+c = ctypes.CDLL(None, use_errno=True)
+made = c.shmget(0, 4096, 0o1600), c.semget(0, 1, 0o1600), c.msgget(0, 0o1600)
+print(made, ctypes.get_errno())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[0] == "(-1, -1, -1) 1"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="of Linux")
 def test_a_process_that_keeps_its_secrets_cannot_be_looked_into_by_its_own_user():
     get_dumpable = 3  # of prctl: whether others may read its memory
