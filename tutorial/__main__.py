@@ -41,7 +41,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser that answers a wrong command with one sentence and exit status 2."""
 
     def error(self, message: str) -> NoReturn:
-        raise stage.Refused(f"{message[:1].upper()}{message[1:]}. Try: python -m tutorial --help")
+        raise stage.Refused(f"{message[:1].upper()}{message[1:]}. Try: {self.prog} --help")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -364,7 +364,8 @@ def get(key: int | str | Stage) -> Stage:
         if text in (str(stage.number), stage.name, stage.file_name, f"stage{stage.number}"):
             return stage
     known = ", ".join(f"{stage.number} {stage.name}" for stage in stages())
-    raise StageError(f"There is no stage {str(key)!r}; the stages are: {known}.")
+    order = " A command takes the stage first, then the file." if str(key).endswith(".py") else ""
+    raise StageError(f"There is no stage {str(key)!r}; the stages are: {known}.{order}")
 
 
 def course_folder(name: str) -> Path | None:

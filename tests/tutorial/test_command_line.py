@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,6 +88,20 @@ def test_an_unusable_file_gets_one_sentence(name, text, words, write, capsys):
     assert len(out) == 2
 
 
+def test_a_file_that_calls_its_kernel_with_float64_gets_one_sentence_and_a_line(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    text = f"{solution(0)}\nimport numpy as np\nscale_fwd(np.ones((128, 128)), 2.0)\n"
+    Path("called.py").write_text(text, encoding="utf-8")
+    Path("unknown.py").write_text("import numpy\nnki.jit\n", encoding="utf-8")
+    assert main(["check", "0", "called.py"]) == main(["check", "0", "unknown.py"]) == 2
+    out = capsys.readouterr().out
+    assert "called.py: the file does not import: the input 'x' is a NumPy array of float64" in out
+    assert "scale_fwd(np.ones((128, 128)), 2.0)). Convert it before the call" in out
+    assert "unknown.py, line 2: nki.jit: the file does not import: NameError" in out
+
+
 def test_a_directory_is_not_a_file(tmp_path, capsys):
     assert main(["check", "3", str(tmp_path)]) == 2
     assert "is a directory, not a Python file." in capsys.readouterr().out
@@ -103,8 +118,12 @@ def test_a_notebook_is_told_where_its_kernel_is_checked(tmp_path, capsys):
     [
         ([], "The following arguments are required: COMMAND"),
         (["frobnicate"], "invalid choice: 'frobnicate'"),
-        (["check"], "The following arguments are required: STAGE"),
+        (
+            ["check"],
+            "The following arguments are required: STAGE. Try: python -m tutorial check --",
+        ),
         (["check", "42", "x.py"], "There is no stage '42'"),
+        (["check", "x.py", "3"], "A command takes the stage first, then the file."),
         (["trace", "3", "nowhere.py"], "nowhere.py does not exist."),
         (["run", "something.py"], "something.py is not named after a stage"),
     ],

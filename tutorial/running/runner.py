@@ -91,7 +91,11 @@ def load(path: str | os.PathLike[str], stage: Stage) -> Callable[..., Any]:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        place = line_in(error, str(file))
+        import nkisim
+
+        if isinstance(error, nkisim.KernelError):  # it names its line
+            raise Unusable(f"{file}: the file does not import: {kernel_error(error)}") from error
+        place = line_in(error, str(file.absolute()))
         raise Unusable(f"{file}{place}: the file does not import: {one_line(error)}") from error
     finally:
         sys.modules.pop(name, None)
