@@ -135,9 +135,9 @@ def view(
 
 
 def _in_another_order(observed: Observed, own: Attention, wrong: Divergence | None) -> bool:
-    """Whether the sums of a kernel that took its max before are wrong in between and right in the
-    end: they take the keys in an order that no load shows."""
-    if wrong is None or wrong.quantity == "m" or not observed.passes or observed.l is None:
+    """Whether l of a kernel that took its max before is wrong in between and right in the end: the
+    sums take the keys in an order that no load shows."""
+    if wrong is None or wrong.quantity != "l" or not observed.passes or observed.l is None:
         return False
     want = pass_states(own, observed.width).l[-1]
     return bool(np.allclose(observed.l[-1], want[observed.heads], rtol=SHORT))

@@ -124,3 +124,14 @@ def test_a_negated_max_is_one_where_all_scores_are_0(tmp_path):
     )
     made = trace(3, load(3, text, tmp_path), "softmax_scale = 0")
     assert made.rows[0].alpha == 0
+
+
+def test_the_place_of_a_wrong_sum_is_not_told_where_its_order_is_not_known(tmp_path):
+    text = changed(
+        style("stage2_kept_scores"),
+        ("for i in range(n // 128):  # sums", "for i in reversed(range(n // 128)):  # sums"),
+        ("nl.load(v[:, keys])", "nl.load(v[:, 0:128])"),
+    )
+    made = trace(2, load(2, text, tmp_path), "random")
+    assert not made.rows
+    assert made.wrong is None
