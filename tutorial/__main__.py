@@ -71,6 +71,10 @@ def _command(given: list[str]) -> int:
         sentence, outcome = f"{str(error).rstrip('.')}.", verdicts.FAILED
     except (KeyboardInterrupt, SystemExit, Unsaid):
         raise
+    except OSError as error:
+        said = error.strerror or problems.one_line(error)
+        sentence = f"{error.filename or 'A file'} cannot be used: {said}."
+        outcome = verdicts.FAILED
     except BaseException as error:
         sentence = f"This command failed: {problems.one_line(error)}. Please report it."
         outcome = verdicts.FAILED

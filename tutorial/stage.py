@@ -298,7 +298,7 @@ class Stage:
         for case in (*self.cases(), *self.beyond()):
             if case.family == family:
                 return case
-        names = ", ".join(dict.fromkeys(case.family for case in self.cases()))
+        names = "; ".join(dict.fromkeys(case.family for case in self.cases()))
         raise StageError(f"{self.title} has no input family {family!r}; it has: {names}.")
 
     def custom_case(self, inputs: Any) -> Case:

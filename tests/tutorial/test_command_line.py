@@ -136,6 +136,18 @@ def test_a_command_that_makes_no_sense_gets_one_sentence(arguments, words, capsy
     assert "Traceback" not in captured.err
 
 
+@pytest.mark.parametrize("arguments", [["grade", ".", "--out"], ["release", "--stages", "0"]])
+def test_a_folder_that_is_a_file_is_named_and_no_bug(
+    arguments, tmp_path, monkeypatch, write, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    write("anna_stage0.py", solution(0))
+    assert main([*arguments, write("notes.txt", "")]) == 3
+    said = capsys.readouterr().err
+    assert "notes.txt cannot be used: " in said
+    assert "report" not in said
+
+
 def test_json_is_the_verdict_the_sentence_and_the_counters(write, capsys):
     assert main(["check", "4", write("k.py", style("stage4_per_head")), "--json"]) == 1
     found = json.loads(capsys.readouterr().out)

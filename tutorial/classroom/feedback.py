@@ -33,7 +33,7 @@ _HIDDEN = (
     "for what it takes for granted."
 )
 _UNEXPLAINED = "Its output is wrong on inputs that are not shown."
-_SAYS_LITTLE = ("exception", "no known mistake")
+_SAYS_LITTLE = ("exception", "no known mistake", "output")
 """Causes of which a class learns nothing by their names."""
 
 

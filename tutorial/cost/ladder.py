@@ -111,8 +111,10 @@ def rung_of(lesson: stage.Stage, number: int) -> Rung:
     for rung in rungs:
         if rung.number == number:
             return rung
-    has = f"has the rungs {rungs[0].number} to {rungs[-1].number}" if rungs else "has no rungs"
-    raise stage.StageError(f"{lesson.title} {has}, not {number}.")
+    has = (
+        f"the rungs {rungs[0].number} to {rungs[-1].number}, not {number}" if rungs else "no rungs"
+    )
+    raise stage.StageError(f"{lesson.title} has {has}.")
 
 
 def standing(lesson: stage.Stage, found: Measured) -> str:

@@ -93,7 +93,8 @@ def test_the_class_page_names_the_stages_that_a_student_has_not_handed_in():
 
 
 def test_what_says_little_by_its_name_is_not_proposed_to_speak_about():
-    text = of_the_class([grade(cause="exception"), grade("ben", cause=None)], []).markdown
-    assert "exception" in text and "To speak about" not in text
+    vague = [grade(cause="exception"), grade("ben", cause=None), grade("cem", cause="output")]
+    text = of_the_class(vague, []).markdown
+    assert "exception" in text and "output" in text and "To speak about" not in text
     text = of_the_class([grade(cause="exception"), grade("ben")], []).markdown
     assert "To speak about: alpha inverted (stage 3)." in text
