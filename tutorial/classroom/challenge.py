@@ -116,7 +116,7 @@ def judged(text: bytes, name: str, sizes: Sequence[int] = SIZES, seed: str = "")
     lesson, word = stage.get(STAGE), seed or secrets.token_hex(8)
     holder = Holder(Limits())
     try:
-        kernel = held(holder, lesson, text, f"{name}.py")
+        kernel = held(holder, lesson, text, "challenge.py")
         verdict = check(lesson, kernel, seed=word, sizes=True)
         if not verdict.ok:
             raise NoLine(str(verdict))

@@ -111,10 +111,8 @@ def rung_of(lesson: stage.Stage, number: int) -> Rung:
     for rung in rungs:
         if rung.number == number:
             return rung
-    has = (
-        f"the rungs {rungs[0].number} to {rungs[-1].number}, not {number}" if rungs else "no rungs"
-    )
-    raise stage.StageError(f"{lesson.title} has {has}.")
+    has = f"has the rungs {rungs[0].number} to {rungs[-1].number}" if rungs else "has no rungs"
+    raise stage.StageError(f"{lesson.title} {has}, not {number}.")
 
 
 def standing(lesson: stage.Stage, found: Measured) -> str:

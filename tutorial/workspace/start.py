@@ -72,8 +72,7 @@ def exercise(key: int | str | Stage, path: str | None = None) -> str:
     return (
         f"# Check it:  python -m tutorial check {lesson.number} {name}\n"
         f"# Run it:    python -m nkisim {name}\n"
-        "# (once a line at its end calls the kernel; plain `python` finds no `neuronxcc` where no\n"
-        "# Neuron SDK is installed)\n"
+        "# (plain `python` finds no `neuronxcc` where no Neuron SDK is installed)\n"
         f"{lesson.blank}"
     )
 
