@@ -352,19 +352,19 @@ class Evidence:
         shape = made.dst[0].shape
         if int(math.prod(shape)) <= self.problems[i].n_q_heads or shape == self._m_shape(i):
             return True
+        if math.prod(shape[1:]) != 1:
+            return False
         if i not in self._exps:
             self._exps[i] = {
                 (made.line, made.dst[0].shape) for made in self.instructions(i) if is_exp(made)
             }
+        if len(self._exps[i]) < 2:  # the only exp gives p, which may be a column of keys
+            return (made.line, shape) not in self._exps[i]
         sizes: dict[int, int] = {}
         for line, of in self._exps[i]:
             sizes[line] = max(math.prod(of), sizes.get(line, 0))
-        # the only exp of a kernel gives p, or that of more elements; p may be a column of keys
-        alone = len(self._exps[i]) == 1 and (made.line, shape) in self._exps[i]
-        most = (
-            min(sizes.values(), default=0) < max(sizes.values(), default=0) == sizes.get(made.line)
-        )
-        return math.prod(shape[1:]) == 1 and not alone and not most
+        most = max(sizes.values())  # of several exps that of the most elements gives p
+        return sizes.get(made.line) != most or min(sizes.values()) == most
 
     def _m_shape(self, i: int) -> tuple[int, ...] | None:
         """The shape of the tensor that the kernel names m, if it does."""

@@ -109,28 +109,30 @@ def view(
     view are in the order in which the kernel took them; where that is unknown there is no state. Of
     several orders of a paged cache that do not fit, the one whose tiles are as wide as what the
     kernel takes at once and whose states are right for longest."""
+    unknown = (False, 0, 0)
     found: list[tuple[tuple[bool, int, int], Attention, Observed | None]] = []
     orders = reads.as_read(run, whole, views)
     for own in orders:
         observed = None if own is None else observe(run, own, made)
-        wrong = None if own is None or observed is None else first(observed, own, states)
+        if own is None or observed is None:
+            found.append((unknown, views[0] if own is None else own, None))
+            continue
+        wrong = first(observed, own, states)
         if (
-            own is not None
-            and observed is not None
-            and wrong is None
+            wrong is None
             and len(observed.heads) == own.n_q_heads
             # where the order is unknown, the last of several updates says nothing of the tiles
             and (orders[0] is not None or observed.updates == observed.tiles)
         ):
             return own, observed
-        if observed is not None and own is not None and _in_another_order(observed, own, wrong):
-            found.append(((False, 0, 0), views[0], None))
-            continue
-        likely = (False, 0, 0)
-        if own is not None and observed is not None and own.at_once and wrong is not None:
+        if _in_another_order(observed, own, wrong):
+            found.append((unknown, views[0], None))
+        elif own.at_once and wrong is not None:
             place = ("m", "l", "|acc|").index(wrong.quantity)
             likely = (observed.width % own.at_once == 0, wrong.tile, place)
-        found.append((likely, views[0] if own is None else own, observed))
+            found.append((likely, own, observed))
+        else:
+            found.append((unknown, own, observed))
     return max(found, key=lambda item: item[0])[1:]
 
 
